@@ -12,7 +12,7 @@ from interlock.app.asking import MAX_TIMEOUT
 from interlock.app.dispatching import Dispatch
 from interlock.app.faces import Approvals, Closed, Runs, UnknownTarget
 from interlock.app.hooking import Deliveries, Routes, Triggers
-from interlock.app.installed import Installed
+from interlock.app.installed_agents import InstalledAgents
 from interlock.app.installing import Installs
 from interlock.app.interlock import Interlock
 from interlock.app.keychain import Key, Keychain, KeyState, KeyStatus, Root, Rotation, make_root_key, open_keychain
@@ -81,7 +81,7 @@ __all__ = [
     "Deliveries",
     "Dispatch",
     "Health",
-    "Installed",
+    "InstalledAgents",
     "Installs",
     "Interlock",
     "InvalidSettings",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # and late in the functions: whoever asks no agent needs none
     from interlock import agents, dispatch
     from interlock.app.assembly import Parts
     from interlock.app.carrying import Carrying
-    from interlock.app.installed import Installed
+    from interlock.app.installed_agents import InstalledAgents
     from interlock.app.turning import Holder
 
 
@@ -58,7 +58,7 @@ class Agents:
         return self._harness.means.registry
 
     @property
-    def installed(self) -> "Installed":
+    def installed(self) -> "InstalledAgents":
         """The agents that the settings name in `[app.agents]`."""
         return self._turning.installed
 

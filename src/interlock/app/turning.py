@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from interlock.app.conversations import furnish
-from interlock.app.installed import Installed
+from interlock.app.installed_agents import InstalledAgents
 from interlock.app.operating import collect_operations
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Holder:
         self._operations: list[Callable[..., Any]] = []
         self._controls: list[Callable[..., Any]] = []
         self._harness: agents.harness.Harness | None = None
-        self.installed = Installed(parts.settings, lambda: self.harness.means.registry)
+        self.installed = InstalledAgents(parts.settings, lambda: self.harness.means.registry)
         """The agents that the settings name."""
 
     def offer(self, operations: Iterable[Callable[..., Any]], controls: Iterable[Callable[..., Any]]) -> None:

@@ -68,7 +68,7 @@ def _spec(desk: "Desk", file: str) -> "agents.Spec":
     if (name := file.removeprefix(asked_agents.NAMED)) == file:
         return specs.read(desk, file)
     settings = desk.settings()
-    return app.Installed(settings, lambda: app.collect_operations(settings)).fetch(name)
+    return app.InstalledAgents(settings, lambda: app.collect_operations(settings)).fetch(name)
 
 
 async def _preview(desk: "Desk", file: str, said: str, *, session: str | None, model: str | None) -> "Answer":

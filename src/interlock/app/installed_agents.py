@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # and late in the functions: whoever asks no agent needs none
     from interlock import agents
 
 
-class Installed:
+class InstalledAgents:
     """The specs of `[app.agents]`, by the names under which others ask them. A file that has changed is read anew."""
 
     def __init__(self, settings: Settings, registry: "Callable[[], agents.Registry]") -> None:
